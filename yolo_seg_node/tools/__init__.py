@@ -1,0 +1,1 @@
+"""Command-line tools; all go through the same Pipeline as the node."""
