@@ -18,7 +18,7 @@ from .qos import following, incompatible
 from .topics import COMPRESSED
 
 SILENCE_SECS = 5.0
-# So long after a change of subscription a publisher may still send what it keeps for late ones.
+# So long after a change, or a picture of the old subscription, the new one may bring the same again.
 DOUBLES_SECS = 1.0
 SHARED_TYPES = hbm_types()
 TYPES = {'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CompressedImage': CompressedImage,
@@ -49,7 +49,7 @@ class CameraSubscription:
         self._predecessor: Optional[Any] = None
         self._generation = 0
         self._newest_ns = 0
-        self._changed_secs = -math.inf
+        self._overlap_secs = -math.inf
         self._publishers: List[TopicEndpointInfo] = []
         self._last_picture_secs = time.monotonic()
 
@@ -80,7 +80,7 @@ class CameraSubscription:
         self._predecessor = self._subscription
         now_secs = time.monotonic()
         if self._predecessor and now_secs - self._last_picture_secs < DOUBLES_SECS:
-            self._changed_secs = now_secs
+            self._overlap_secs = now_secs
         self._generation += 1
         self._subscription = self._node.create_subscription(
             kind, self._topic, partial(self._on_picture, self._generation), qos,
@@ -96,6 +96,8 @@ class CameraSubscription:
                 return
         elif not self._predecessor:
             return  # the executor had taken it before the subscription was destroyed
+        else:
+            self._overlap_secs = time.monotonic()
         self._last_picture_secs = time.monotonic()
         self._newest_ns = received_stamp_ns(message)
         self._receive(message)
@@ -103,10 +105,11 @@ class CameraSubscription:
     def _is_double(self, picture_ns: int) -> bool:
         """Whether a new subscription brings what its predecessor brought already.
 
-        A publisher that keeps its pictures sends them once more, those too that were lost on the
-        way, and would now be out of order. 0 is no stamp.
+        Both bring what is sent while there are both, and a publisher that keeps its pictures sends
+        them once more, those too that were lost on the way, and would now be out of order. 0 is no
+        stamp.
         """
-        is_new = time.monotonic() - self._changed_secs < DOUBLES_SECS
+        is_new = time.monotonic() - self._overlap_secs < DOUBLES_SECS
         return is_new and 0 < picture_ns <= self._newest_ns
 
     def close(self) -> None:
