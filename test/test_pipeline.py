@@ -142,7 +142,8 @@ def test_masks_are_only_made_when_wanted(tmp_path):
 
 def test_detection_models_have_no_masks(tmp_path):
     pipeline = recorded(tmp_path, store(make_scene(num_mask=None)))
-    assert pipeline.facts == ('recorded outputs, 1 file(s)', (256, 256), False)
+    assert pipeline.facts == (pipeline.config.model_path(), 'recorded outputs, 1 file(s)',
+                              (256, 256), False)
     result = pipeline.process(black((64, 64)), SOURCE_MASKS)
     assert len(result.detections) and result.detections.masks is None
 

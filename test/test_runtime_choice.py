@@ -113,7 +113,7 @@ def test_the_fallback_is_taken_where_the_accelerator_is_missing(bin_file, exists
 def test_the_fallback_runs(bin_file):
     with installed():
         pipeline = Pipeline.open(work_config(bin_file, fallback_model_file=ONNX))
-    assert pipeline.facts.has_masks
+    assert pipeline.facts.has_masks and pipeline.facts.model_path == MODELS['float']
 
 
 def test_the_fallback_is_not_taken_where_the_accelerator_is_there(bin_file):

@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, TypeVar
 
 import numpy as np
@@ -55,10 +56,12 @@ class Result:
 class Facts(NamedTuple):
     """What is known of an opened model.
 
+    :ivar model_path: the file; on a machine that needs it, that of the fallback model.
     :ivar effective: what really runs, see ``Runtime``.
     :ivar model_wh: width and height of the model input in pixels.
     """
 
+    model_path: Path
     effective: str
     model_wh: SizeWH
     has_masks: bool
@@ -100,7 +103,8 @@ class Pipeline:
     @property
     def facts(self) -> Facts:
         """What runs here, for the log and diagnostics."""
-        return Facts(self.runtime.effective, self.runtime.input_format.size_wh,
+        runtime = self.runtime
+        return Facts(runtime.path, runtime.effective, runtime.input_format.size_wh,
                      self.decoder.has_masks)
 
     def reopen(self) -> None:

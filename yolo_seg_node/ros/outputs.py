@@ -66,7 +66,7 @@ class Outputs:
             self._add(name, Image, RESULTS)
         if PerceptionTargets:
             self._publishers[TARGETS] = TrosOutputs(
-                node, topics, targets_topic, config, facts.model_wh)
+                node, topics, targets_topic, config, facts)
 
     def _add(self, name: str, kind: type, qos: QoSProfile) -> None:
         self._publishers[name] = self._node.create_lifecycle_publisher(

@@ -218,7 +218,7 @@ class Session:
         facts = self.workers.facts
         return {
             'runtime': facts.effective,
-            'model': self.config.model_path().name,
+            'model': facts.model_path.name,
             'input': '{}x{}'.format(*facts.model_wh),
             'decoder': self.config.parser,
             'classes': str(self.config.class_num),

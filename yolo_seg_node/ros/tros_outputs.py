@@ -14,7 +14,7 @@ from ..config import WorkConfig
 from ..errors import ConfigError
 from ..frame import Frame
 from ..letterbox import SizeWH, make_letterbox
-from ..pipeline import Result
+from ..pipeline import Facts, Result
 from .topics import CameraTopics
 
 try:
@@ -68,14 +68,14 @@ class TrosOutputs:
     """Makes and publishes ``PerceptionTargets`` and ``PerceptionInfo``."""
 
     def __init__(self, node: LifecycleNode, topics: CameraTopics, topic: str, config: WorkConfig,
-                 model_wh: SizeWH) -> None:
+                 facts: Facts) -> None:
         """Create the publishers; they are silent until the node is active.
 
         :param topic: ``msg_pub_topic_name``; with several cameras it is taken as relative.
         :raises ConfigError: it is no name for a topic.
         """
-        self._node, self._config, self._model_wh = node, config, model_wh
-        self._model_name = config.model_name or config.model_path().stem
+        self._node, self._config, self._model_wh = node, config, facts.model_wh
+        self._model_name = config.model_name or facts.model_path.stem
         self._fps, self._seen = FpsWindow(), None  # type: Tuple[FpsWindow, Optional[_Seen]]
         name = topics.output(topic.lstrip('/') if topics.outputs else topic)
         _check_topic(name)

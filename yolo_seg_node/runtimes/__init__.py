@@ -73,6 +73,7 @@ def open_runtime(config: 'WorkConfig') -> Runtime:
     """
     choice = choose_runtime(config)
     runtime = choice.runtime(config, choice.path)
+    runtime.path = choice.path
     if choice.fallback_reason:
         runtime.effective += f', fallback {choice.path.name} ({choice.fallback_reason})'
     return runtime

@@ -17,6 +17,7 @@ class Runtime(Protocol):
 
     :ivar name: key of ``runtimes.RUNTIMES``.
     :ivar files: the model files that the runtime takes, in words.
+    :ivar path: the model file that it has opened; set by ``runtimes.open_runtime``.
     :ivar effective: what really runs, for the log and diagnostics (``onnxruntime CPU``).
     :ivar outputs: the model's outputs, with the scales that the runtime knows.
     :ivar input_format: what ``infer`` takes.
@@ -26,6 +27,7 @@ class Runtime(Protocol):
 
     name: str
     files: str
+    path: Path
     effective: str
     outputs: Tuple[TensorSpec, ...]
     input_format: InputFormat

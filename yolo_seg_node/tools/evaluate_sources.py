@@ -53,7 +53,7 @@ class ModelSource:
         self._category_ids = truth.category_ids(pipeline.config.class_names)
         self.has_masks = pipeline.decoder.has_masks
         self._masks = SOURCE_MASKS if self.has_masks else NO_MASKS
-        self.identity = _config_identity(pipeline.config)
+        self.identity = _identity(pipeline.config, pipeline.facts.model_path)
 
     def run(self, pictures: Sequence[Picture]) -> Found:
         """See ``Source``."""
@@ -66,9 +66,9 @@ class ModelSource:
         self._pipeline.close()
 
 
-def _config_identity(config: WorkConfig) -> Dict[str, Any]:
+def _identity(config: WorkConfig, model_path: Path) -> Dict[str, Any]:
     named = [config.find(name) for name in (config.scales_file, config.vdsp_params) if name]
-    return {'config': repr(config), 'files': files_stamp([config.model_path(), *named])}
+    return {'config': repr(config), 'files': files_stamp([model_path, *named])}
 
 
 def files_stamp(paths: Iterable[Path]) -> str:
