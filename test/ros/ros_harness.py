@@ -309,6 +309,19 @@ class Rig:
         """Stamps of the results that have come, in their order."""
         return [stamp_of(m) for m in self.observer.messages(self.node.topic(output))]
 
+    def at_rest(self, camera: str) -> Dict[str, str]:
+        """Values of a coming report of a camera whose pictures are all done."""
+        return values_of(self.observer.wait_status(
+            self.node, f'camera {camera}', lambda _, v: v['in_flight'] == '0'))
+
+    def unseen(self, camera: str, output: str) -> int:
+        """How many results of a camera at rest went out before the observer was known."""
+        seen = len(self.stamps(output))
+        status = self.observer.wait_status(
+            self.node, f'camera {camera}',
+            lambda _, v: v['in_flight'] == '0' and int(v['published']) >= seen)
+        return int(values_of(status)['published']) - seen
+
     def report(self, camera: str, topic: str, output: str, fields: Dict[str, Any]) -> Any:
         """Send a picture after a report without any; gives the report that covers it."""
         self.observer.wait_status(self.node, f'camera {camera}', lambda _, v: 'infer_ms' not in v)

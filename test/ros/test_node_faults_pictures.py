@@ -2,7 +2,7 @@
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from ros_harness import Rig, until, values_of
+from ros_harness import Rig, until
 from ros_pictures import compressed, picture, scene
 from vision_msgs.msg import Detection2DArray
 
@@ -30,20 +30,19 @@ def scene_picture():
     return picture(scene()[0][0])
 
 
-def status_name(rig, topic):
-    return f'camera {rig.node.namespace.strip("/")}/{topic.partition("/")[0]}'
+def camera_name(rig, topic):
+    return f'{rig.node.namespace.strip("/")}/{topic.partition("/")[0]}'
 
 
 def settled(rig, topic):
     """Counters once nothing is under way."""
-    values = values_of(rig.observer.wait_status(
-        rig.node, status_name(rig, topic), lambda _, v: v.get('in_flight') == '0'))
+    values = rig.at_rest(camera_name(rig, topic))
     return {key: int(values[key]) for key in ('received', 'published', 'dropped', 'refused')}
 
 
 def test_a_camera_that_stops_and_comes_back(rig):
     """It is told as long as the camera is away; what then comes is taken at once."""
-    name = status_name(rig, RAW)
+    name = f'camera {camera_name(rig, RAW)}'
     rig.camera.stop(rig.node.topic(RAW))
     status = rig.observer.wait_status(
         rig.node, name, lambda s, _: s.level == DiagnosticStatus.WARN)
