@@ -86,10 +86,11 @@ def test_wanted_classes():
     assert decoder_of(outputs).decode(outputs, wanted).class_id.tolist() == [0, 2]
 
 
-def test_more_classes_than_the_config_has_are_an_error():
-    rows = [random_rows()[0]._replace(class_id=17)]
-    outputs = reference.outputs_of(rows, SLOTS, random_proto())
-    with pytest.raises(InferenceError, match='class id 17.*"class_num".* 3'):
+@pytest.mark.parametrize('class_id', [17, 2**32])
+def test_more_classes_than_the_config_has_are_an_error(class_id):
+    outputs = reference.outputs_of([random_rows()[0]], SLOTS, random_proto())
+    outputs[0] = np.full(outputs[0].shape, class_id, np.float32)
+    with pytest.raises(InferenceError, match=f'class id {class_id},.*"class_num".* 3'):
         decoder_of(outputs).decode(outputs, DecodeSettings(0.0))
 
 

@@ -92,11 +92,12 @@ class SuppressedDecoder:
         class_id, score = self._rows(outputs, 0, 1)[:, 0], self._rows(outputs, 1, 1)[:, 0]
         slot = np.flatnonzero(np.isfinite(class_id) & (class_id >= 0)
                               & (score >= settings.score_threshold))
-        found = np.rint(class_id[slot]).astype(np.int32)
+        found = np.rint(class_id[slot])
         if len(found) and found.max() >= self.class_num:
-            raise InferenceError(f'The model gave class id {found.max()}, but "class_num" of the '
-                                 f'work config is {self.class_num}; set it to that of the model.')
-        boxes = Boxes(self._rows(outputs, 2, 4)[slot], score[slot], found, slot)
+            raise InferenceError(f'The model gave class id {found.max():.0f}, but "class_num" of '
+                                 f'the work config is {self.class_num}; set it to that of the '
+                                 'model.')
+        boxes = Boxes(self._rows(outputs, 2, 4)[slot], score[slot], found.astype(np.int32), slot)
         return usable(boxes, settings.classes)
 
     def _rows(self, outputs: Sequence[np.ndarray], role: int, channels: int) -> np.ndarray:
