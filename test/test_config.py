@@ -318,10 +318,12 @@ def test_shipped_configs_load_and_are_found_by_name(tmp_path, monkeypatch):
         assert load_work_config(path, require_model=False).warnings == ()
 
 
-@pytest.mark.parametrize('name', ['', 'nothing.json'])
-def test_an_unknown_config_lists_the_shipped_ones(name):
+@pytest.mark.parametrize('name, problem', [('', 'none is named'),
+                                           ('nothing.json', 'there is no such file')])
+def test_an_unknown_config_lists_the_shipped_ones(name, problem):
     with pytest.raises(ConfigError, match='one of the shipped: .*demo_float.json') as error:
         find_work_config(name)
+    assert problem in str(error.value)
     assert 'schema' not in str(error.value)
 
 

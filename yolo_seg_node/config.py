@@ -99,8 +99,9 @@ def find_work_config(name: str) -> Path:
     if found is None:
         shipped = sorted(p.name for p in (share_dir() / 'config').glob('*.json')
                          if p.name != SCHEMA_FILE)
+        problem = 'there is no such file' if name else 'none is named'
         raise ConfigError(f'Work config {name!r}', [
-            'there is no such file; give a path, or one of the shipped: ' + ', '.join(shipped)])
+            f'{problem}; give a path, or one of the shipped: {", ".join(shipped)}'])
     return found
 
 
