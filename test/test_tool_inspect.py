@@ -153,7 +153,7 @@ def specs_of(*shapes, dtype=np.float32):
 
 
 @pytest.mark.parametrize(('shapes', 'fits', 'decoder'), [
-    ([(1, 12, 12, 255), (1, 6, 6, 255), (1, 3, 3, 255)], ['yolov5', 'yolov4'],
+    ([(1, 12, 12, 255), (1, 6, 6, 255), (1, 3, 3, 255)], ['yolov5', 'yolov4', 'yolov3'],
      'AnchorBasedDecoder'),
     ([(1, 100), (1, 100), (1, 100, 4)], ['yolov8'], 'SuppressedDecoder'),
     ([(1, 567, 1, 4), (1, 567, 80)], ['yolov4'], 'EndToEndDecoder'),

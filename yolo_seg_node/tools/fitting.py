@@ -14,7 +14,7 @@ from ..parsers import PARSERS
 from ..tensors import TensorSpec
 
 # One of each kind of head; the other names stand for the same heads.
-KINDS = ('yolov8_seg', 'yolo26_seg', 'yolov8', 'yolo26', 'yolov5', 'yolov4')
+KINDS = ('yolov8_seg', 'yolo26_seg', 'yolov8', 'yolo26', 'yolov5', 'yolov4', 'yolov3')
 STRIDES = ((8, 16, 32), (8, 16, 32, 64))
 BOX_AND_OBJECTNESS = 5
 ANCHORS = 3
