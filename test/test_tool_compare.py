@@ -12,11 +12,14 @@ import pytest
 
 pytest.importorskip('rosbags', reason='these tests need the extra "replay"')
 
+import rosbags.rosbag2  # noqa: E402
 from bags_factory import raw_entries, write_rosbag2  # noqa: E402
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from pycocotools import mask as coco_mask  # noqa: E402
+from rosbags.highlevel import AnyReader  # noqa: E402
 
+from yolo_seg_node.tools.bag_messages import message_types  # noqa: E402
 from yolo_seg_node.tools.cli import main  # noqa: E402
 from yolo_seg_node.tools.matching import SAME_THING_IOU, histogram, mask_iou, match  # noqa: E402
 
@@ -202,6 +205,19 @@ def test_what_is_no_summary_is_refused(text, folder, tmp_path, capsys):
 def test_bag_without_results_is_refused(folder, capsys):
     assert main(['compare', str(folder / 'bag'), str(folder / 'results')]) == 2
     assert 'has no results' in capsys.readouterr().err
+
+
+def test_bag_with_a_torn_message_is_refused(folder, tmp_path, capsys):
+    types = message_types()
+    with AnyReader([folder / 'results'], default_typestore=types) as bag, \
+            rosbags.rosbag2.Writer(tmp_path / 'torn', version=8) as writer:
+        connections = {c.topic: writer.add_connection(c.topic, c.msgtype, typestore=types)
+                       for c in bag.connections}
+        for connection, log_ns, data in bag.messages():
+            writer.write(connections[connection.topic], log_ns, data[:len(data) // 2])
+    assert main(['compare', str(tmp_path / 'torn'), str(folder / 'results')]) == 2
+    error = capsys.readouterr().err
+    assert 'of bag torn cannot be read as results' in error and 'Traceback' not in error
 
 
 def test_masks_of_two_resolutions_are_refused(folder, tmp_path, capsys):

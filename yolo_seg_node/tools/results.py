@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -63,24 +63,27 @@ def read_results(path: Path) -> Tuple[Results, List[str]]:
 
 def _bag_results(path: Path) -> Tuple[Results, List[str]]:
     types = message_types()
-    arrays: Dict[FrameKey, Any] = {}
-    maps: Dict[FrameKey, np.ndarray] = {}
+    arrays: Dict[FrameKey, FrameResults] = {}
+    maps: Dict[FrameKey, List[RunLengths]] = {}
     seen: Counter = Counter()
     with Bag(path) as bag:
         topics = _result_topics(bag)
         for message in bag.messages(topics):
-            fields = types.deserialize_cdr(message.data, message.msgtype)
             camera, _, output = message.topic.rpartition('/')
+            kept, take = (arrays, _boxes) if output == DETECTIONS else (maps, _instance_masks)
+            # rosbags raises its own error, struct.error, ValueError or UnicodeDecodeError.
+            try:
+                fields = types.deserialize_cdr(message.data, message.msgtype)
+                found = take(fields)
+            except Exception as error:
+                raise ToolError(f'A message on {message.topic} of bag {path.name} cannot be read '
+                                f'as results: {error}. Record the results again.') from error
             stamp = fields.header.stamp
             stamped = (camera, stamp.sec * 10**9 + stamp.nanosec)
-            key = FrameKey(*stamped, seen[(output, *stamped)])
+            kept[FrameKey(*stamped, seen[(output, *stamped)])] = found
             seen[(output, *stamped)] += 1
-            if output == DETECTIONS:
-                arrays[key] = fields
-            else:
-                maps[key] = _instance_masks(fields)
-        return {key: _frame_results(fields, maps.get(key))
-                for key, fields in arrays.items()}, bag.warnings
+        return {key: _with_masks(boxes, maps.get(key))
+                for key, boxes in arrays.items()}, bag.warnings
 
 
 def _result_topics(bag: Bag) -> List[str]:
@@ -93,18 +96,23 @@ def _result_topics(bag: Bag) -> List[str]:
     return topics
 
 
-def _frame_results(fields: Any, masks: Optional[List[RunLengths]]) -> FrameResults:
+def _boxes(fields: Any) -> FrameResults:
     boxes = [detection.bbox for detection in fields.detections]
     centre = np.array([(b.center.position.x, b.center.position.y) for b in boxes]).reshape(-1, 2)
     half = np.array([(b.size_x, b.size_y) for b in boxes]).reshape(-1, 2) / 2
     best = [detection.results[0].hypothesis for detection in fields.detections]
-    if masks is not None:
-        # Detections that are wholly covered by others have no pixel in the map.
-        empty = encode_crop(np.zeros((0, 0), bool), (0, 0), masks[-1]['size'][::-1])
-        masks = (masks[:-1] + [empty] * len(boxes))[:len(boxes)]
     return FrameResults(
         tuple(h.class_id for h in best), np.array([h.score for h in best], float),
-        np.hstack([centre - half, centre + half]), None if masks is None else tuple(masks))
+        np.hstack([centre - half, centre + half]))
+
+
+def _with_masks(boxes: FrameResults, masks: Optional[List[RunLengths]]) -> FrameResults:
+    if masks is None:
+        return boxes
+    # Detections that are wholly covered by others have no pixel in the map.
+    empty = encode_crop(np.zeros((0, 0), bool), (0, 0), masks[-1]['size'][::-1])
+    masks = (masks[:-1] + [empty] * len(boxes))[:len(boxes)]
+    return replace(boxes, masks=tuple(masks))
 
 
 def _instance_masks(image: Any) -> List[RunLengths]:
