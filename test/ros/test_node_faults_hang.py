@@ -1,11 +1,13 @@
 """A runtime that hangs, and a model file that changes, under the running node."""
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from fake_sdks import FAKES, MODELS, work_values, write_board_file
 from ros_harness import Rig, until, values_of
 from ros_pictures import picture, scene
@@ -29,11 +31,11 @@ def board():
 @pytest.fixture
 def start_rig(start_node, observer, camera, tmp_path):
     """Starts a node with a model; it has given a first result."""
-    def start(model):
+    def start(model, limit_secs=LIMIT_SECS):
         config = tmp_path / 'work.json'
         config.write_text(json.dumps(work_values(model)))
         rig = Rig(observer, camera, start_node(
-            config_file=str(config), image_topics=[TOPIC], max_inference_secs=LIMIT_SECS))
+            config_file=str(config), image_topics=[TOPIC], max_inference_secs=limit_secs))
         rig.subscribe(detections=Detection2DArray)
         camera.open(rig.node.topic(TOPIC))
         observer.watch_diagnostics()
@@ -70,6 +72,19 @@ def test_a_runtime_that_hangs_is_opened_again(start_rig, tmp_path, march):
     status = rig.observer.wait_status(rig.node, 'runtime', lambda _, v: v['worker_restarts'] == '1')
     assert status.message.startswith('Running on hbm_runtime')
     assert f'took longer than {LIMIT_SECS:g} s' in rig.node.output
+
+
+def test_pictures_that_wait_are_told(start_rig, tmp_path):
+    """As long as no inference is finished; the time limit, here a longer one, ends that."""
+    trouble = tmp_path / 'trouble'
+    rig = start_rig(write_board_file(tmp_path / 'toy.hbm', 's100', trouble=str(trouble)), 9.0)
+    hang(rig, trouble)
+    status = rig.observer.wait_status(
+        rig.node, 'runtime', lambda s, _: s.level == DiagnosticStatus.WARN)
+    assert re.match('Pictures wait, but for [56] s none has been finished', status.message)
+    rig.observer.wait_status(rig.node, 'runtime', lambda s, _: s.level == DiagnosticStatus.OK)
+    assert rig.node.output.count('Pictures wait') == 1
+    assert found(rig) == len(scene()[0][1])
 
 
 @pytest.mark.parametrize('march, number', [('x5', signal.SIGINT), ('s100', signal.SIGTERM)])

@@ -40,7 +40,9 @@ class Diagnostics:
         """
         now_secs = time.monotonic()
         elapsed_secs, self._last_secs = max(now_secs - self._last_secs, 1e-3), now_secs
-        reports = session.reports() if session else []
+        reports, stall = (session.reports(), session.stall()) if session else ([], None)
+        if stall:
+            verdict = (WARN, stall)
         message = DiagnosticArray(status=[_runtime_status(session, verdict)])
         message.header.stamp = self._node.get_clock().now().to_msg()
         for report in reports:

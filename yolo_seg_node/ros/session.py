@@ -1,9 +1,10 @@
 """What exists while the node is configured: the model, the cameras, and the workers between."""
 
+import time
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Union
+from typing import Any, Callable, Dict, Hashable, List, NamedTuple, Optional, Union
 
 from rclpy.exceptions import NameValidationException
 from rclpy.lifecycle import LifecycleNode
@@ -29,6 +30,7 @@ from .tros_pictures import PictureFile, read_picture, write_rendered
 
 REFUSAL_LOG_SECS = 5.0
 SILENCE_LOG_SECS = 30.0
+STALL_SECS = 5.0
 # With what else there is to do, the process ends within 2 s of a signal.
 CLOSE_SECS = 1.0
 
@@ -117,6 +119,7 @@ class Session:
     def start(self) -> None:
         """Start the workers and subscribe."""
         self._recovery = self._new_recovery()
+        self._finished_secs = time.monotonic()
         workers = [self._process] * self.config.task_num
         self._scheduler = Scheduler(list(self._cameras), workers, self._publish, self._refuse)
         self._publish_labels()
@@ -201,11 +204,13 @@ class Session:
         """Runs in a worker thread, for one camera in order."""
         camera = self._cameras[name]
         made.times.run('publish', camera.outputs.publish, made.messages)
+        self._finished_secs = time.monotonic()
         age_ns = self._node.get_clock().now().nanoseconds - made.stamp_ns
         camera.statistics.add(age_ns, made.times.ns)
 
     def _refuse(self, name: str, error: Exception) -> None:
         """Runs in a worker thread."""
+        self._finished_secs = time.monotonic()
         camera = self._cameras[name]
         camera.statistics.add_refusal(f'{error}' or type(error).__name__)
         if self._refusals.due((name, cause_of(error))):
@@ -235,6 +240,23 @@ class Session:
                                 camera.statistics.take(), camera.source.silence())
                    for name, camera in self._cameras.items()]
         for report in reports:
-            if report.silence and self._silences.due(report.name):
-                self._node.get_logger().warning(report.silence)
+            self._warn(('silence', report.name), report.silence)
         return reports
+
+    def stall(self) -> Optional[str]:
+        """A sentence when pictures wait and none has been finished for a while; also logged."""
+        now_secs = time.monotonic()
+        if not self._scheduler or not any(
+                self._scheduler.counts(name).in_flight for name in self._cameras):
+            self._finished_secs = now_secs
+        if now_secs - self._finished_secs < STALL_SECS:
+            return None
+        sentence = (f'Pictures wait, but for {now_secs - self._finished_secs:.0f} s none has been '
+                    'finished: an inference, or opening the model again, takes that long. If it '
+                    'lasts, start the node again, and the device if that does not help.')
+        self._warn('stall', sentence)
+        return sentence
+
+    def _warn(self, subject: Hashable, sentence: Optional[str]) -> None:
+        if sentence and self._silences.due(subject):
+            self._node.get_logger().warning(sentence)
