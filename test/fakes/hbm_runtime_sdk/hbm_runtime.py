@@ -61,10 +61,7 @@ class HB_HBMRuntime:
         if board.march == 's100':
             self.compile_bpu_core_num = {board.name: 1}
         self.sched_params = {}
-        # Zero-copy views of memory that the next run overwrites; pixels have gaps between them.
-        self._views = {o.name: np.zeros((*o.shape[:-1], o.shape[-1] + GAP), o.dtype)[
-            ..., :o.shape[-1]] for o in board.outputs}
-        self._in_use, self._memory_lock = threading.Lock(), threading.Lock()
+        self._in_use, self._memory = threading.Lock(), threading.local()
 
     def set_scheduling_params(self, priority=None, bpu_cores=None, custom_id=None, device_id=None):
         """Set what holds for all runs; dictionaries by model name."""
@@ -79,8 +76,7 @@ class HB_HBMRuntime:
     def run(self, inputs, model_name=None):
         """Infer; gives {model: {output: array}}."""
         if self._board.march == 's100':
-            with self._memory_lock:
-                return self._run(inputs)
+            return self._run(inputs)
         if not self._in_use.acquire(blocking=False):
             raise RuntimeError('run() already in use')
         try:
@@ -98,10 +94,18 @@ class HB_HBMRuntime:
             return None
         if trouble:
             raise RuntimeError('hbDNNInferV2 failed, error code -400001')
-        for view, array in zip(self._views.values(), self._board.run(
-                cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12))):
+        arrays = self._board.run(cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12))
+        views = self._views()
+        for view, array in zip(views.values(), arrays):
             view[...] = array
-        return {self._board.name: dict(self._views)}
+        return {self._board.name: dict(views)}
+
+    def _views(self):
+        """Zero-copy views of memory that the caller's next run overwrites, with gaps in it."""
+        if not hasattr(self._memory, 'views'):
+            self._memory.views = {o.name: np.zeros((*o.shape[:-1], o.shape[-1] + GAP), o.dtype)[
+                ..., :o.shape[-1]] for o in self._board.outputs}
+        return self._memory.views
 
     def _packed(self, inputs):
         (array,) = inputs.values()
