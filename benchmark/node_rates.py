@@ -24,8 +24,12 @@ SOURCE = 'nv12:1920x1080'
 WORKERS = 2
 # A larger segmentation model on an X5, and a nano one.
 WAITS_MS = (30, 10)
+# The first is that of the shipped model.
+MODEL_WIDTHS = (320, 1280)
 FASTER = 1.2
-SLOW_HZ, CAMERAS_HZ, WARM_UP = 10, 24, 10
+SLOW_HZ, CAMERAS_HZ, WARM_UP = 30, 24, 10
+LIMIT_SECS = 10.0
+INFERENCES = 60
 CAMERAS = (1, 2, 4)
 
 
@@ -41,8 +45,8 @@ def rates_table(seconds: float, repetitions: int) -> Table:
 
 
 def _rate_configs(folder: Path) -> list[tuple[str, Path]]:
-    configs = [('onnxruntime, demo model (on the same processor)',
-                stand_in.demo_config(folder, WORKERS))]
+    configs = [(f'onnxruntime, demo model of {width}x{width} (on the same processor)',
+                stand_in.demo_config(folder, WORKERS, width)) for width in MODEL_WIDTHS]
     for runtime, workers in (('hbm_runtime', 'threads'), ('hobot_dnn', 'processes')):
         for wait_ms in WAITS_MS:
             part = folder / f'{runtime}_{wait_ms}'
@@ -90,17 +94,29 @@ def bare_rate(config: Path, seconds: float) -> float:
 
 
 def slow_table(seconds: float) -> Table:
-    """Age and CPU time of everything but the inference, with pictures slower than the model."""
+    """Age and CPU time of everything but the inference, at the rate of a usual camera."""
     table = Table(f'Age of results, {SOURCE} at {SLOW_HZ} Hz, detections and instance mask', (
         'inference, ms', 'from publishing to the result, ms', 'more than the inference, ms',
-        'CPU ms a picture in the node'))
+        'CPU ms a picture in the node', 'of that in the stand-in', 'everything else'))
     with tempfile.TemporaryDirectory() as folder:
         config = stand_in.write_config(Path(folder), 'hbm_runtime', WAITS_MS[-1], 1)
+        stand_in_ms = _inference_cpu_ms(config)
         node = measure_node(str(config), read_source(SOURCE), SLOW_HZ, round(SLOW_HZ * seconds),
                             WARM_UP)
     infer_ms, age_ms = node['stages_ms']['infer'], node['age_ms']['p50']
-    table.add(infer_ms, age_ms, age_ms - infer_ms, node['cpu_ms_per_frame'])
+    cpu_ms = node['cpu_ms_per_frame']
+    table.add(infer_ms, age_ms, age_ms - infer_ms, cpu_ms, stand_in_ms, cpu_ms - stand_in_ms)
     return table
+
+
+def _inference_cpu_ms(config: Path) -> float:
+    """CPU time of one inference by the stand-in itself: it converts a picture, copies outputs."""
+    with closing(Pipeline.open(load_work_config(config))) as pipeline:
+        arrays, _ = Preprocessor(pipeline.runtime.input_format).prepare(
+            read_source(SOURCE)[0].frame())
+        name = 'inference'
+        times = measure({name: lambda: pipeline.runtime.infer(arrays)}, INFERENCES)
+    return times.timing(name).cpu_ms
 
 
 def cameras_table(seconds: float) -> Table:
@@ -119,20 +135,28 @@ def cameras_table(seconds: float) -> Table:
     return table
 
 
-def processes_table(repetitions: int) -> Table:
-    """What it costs that a worker is a process, with an inference that takes no time."""
+def workers_table(repetitions: int) -> Table:
+    """What it costs that a worker does it, with an inference that takes no time."""
+    table = Table(f'A worker, {SOURCE}, wall ms', (
+        'worker', 'in the calling thread', 'in the worker', 'copy of the picture',
+        'overhead beyond the copy'))
+    for worker, runtime in (('thread', 'hbm_runtime'), ('process', 'hobot_dnn')):
+        inside, outside, copy = _worker_ms(runtime, repetitions)
+        copy *= worker == 'process'
+        table.add(worker, inside, outside, copy, outside - inside - copy)
+    return table
+
+
+def _worker_ms(runtime: str, repetitions: int) -> list[float]:
+    """Wall milliseconds of one picture here, in a worker as the node has it, and of a copy."""
     frame = read_source(SOURCE)[0].frame()
     with tempfile.TemporaryDirectory() as folder:
-        config = load_work_config(stand_in.write_config(Path(folder), 'hobot_dnn', 0, 1))
-        with closing(Pipeline.open(config)) as pipeline, closing(open_workers(config)) as pool:
-            times = measure({
-                'in the process': lambda: pipeline.process(frame, SOURCE_MASKS),
-                'worker process': lambda: pool.process(frame, SOURCE_MASKS),
-                'copy of the picture': lambda: [plane.copy() for plane in frame.planes],
-            }, repetitions)
-    table = Table(f'A worker process, {SOURCE}, wall ms', (
-        'in the process', 'worker process', 'copy of the picture', 'overhead beyond the copy'))
-    inside, outside, copy = (times.timing(name).wall_ms for name in (
-        'in the process', 'worker process', 'copy of the picture'))
-    table.add(inside, outside, copy, outside - inside - copy)
-    return table
+        config = load_work_config(stand_in.write_config(Path(folder), runtime, 0, 1))
+        with closing(Pipeline.open(config)) as pipeline, \
+                closing(open_workers(config, LIMIT_SECS)) as workers:
+            candidates = {
+                'here': lambda: pipeline.process(frame, SOURCE_MASKS),
+                'worker': lambda: workers.process(frame, SOURCE_MASKS),
+                'copy': lambda: [plane.copy() for plane in frame.planes]}
+            times = measure(candidates, repetitions)
+    return [times.timing(name).wall_ms for name in candidates]

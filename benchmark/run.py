@@ -69,7 +69,7 @@ def all_tables(repetitions: int) -> Iterator[Table]:
     yield transport.table(TRANSPORT_PICTURES)
     yield node_rates.rates_table(RATE_SECS, RATE_REPETITIONS)
     yield node_rates.slow_table(RATE_SECS)
-    yield node_rates.processes_table(repetitions)
+    yield node_rates.workers_table(repetitions)
     yield node_rates.cameras_table(RATE_SECS)
     yield node_lifetime.start_table(START_REPETITIONS)
     yield node_lifetime.steady_table(LASTING_PICTURES)

@@ -10,7 +10,10 @@ import os
 import sys
 from pathlib import Path
 
+import onnx
+
 ROOT = Path(__file__).parents[1]
+DEMO_CONFIG = ROOT / 'config' / 'demo_float.json'
 FAKES = ROOT / 'test' / 'fakes'
 # Runtime -> folder of its SDK, and the first line and the suffix of its model files. The first lets
 # go of the interpreter lock, so its workers are threads; the other's are processes.
@@ -34,20 +37,31 @@ def write_config(folder: Path, runtime: str, wait_ms: int, task_num: int) -> Pat
     _, march, suffix = BOARDS[runtime]
     model = write_board_file(folder / f'{runtime}{suffix}', march, hold_ms=wait_ms, one_core=True,
                               still=True)
-    return write_demo_config(folder, runtime, model, task_num)
+    return _write_demo_config(runtime, model, task_num)
 
 
-def write_demo_config(folder: Path, runtime: str, model: Path, task_num: int) -> Path:
-    """Write the demo model's work config for another model file, runtime or number of workers."""
-    shipped = json.loads((ROOT / 'config' / 'demo_float.json').read_text())
-    path = folder / f'{runtime}_{task_num}.json'
+def _write_demo_config(runtime: str, model: Path, task_num: int) -> Path:
+    """Write the demo model's work config for another model file beside that file."""
+    path = model.with_suffix('.json')
     path.write_text(json.dumps({
-        **shipped, 'model_file': str(model), 'runtime': runtime, 'task_num': task_num,
-        'cls_names_list': str(ROOT / 'config' / 'shapes.list')}))
+        **json.loads(DEMO_CONFIG.read_text()), 'model_file': str(model), 'runtime': runtime,
+        'task_num': task_num, 'cls_names_list': str(ROOT / 'config' / 'shapes.list')}))
     return path
 
 
-def demo_config(folder: Path, task_num: int) -> Path:
-    """The demo model itself, on the processor."""
-    model = ROOT / 'resource' / 'demo' / 'shapes_seg_float.onnx'
-    return write_demo_config(folder, 'onnxruntime', model, task_num)
+def demo_config(folder: Path, task_num: int, width: int) -> Path:
+    """The demo model itself, on the processor, for pictures of another width and height.
+
+    It is made of convolutions, so only the sizes that the file states have to be changed.
+    """
+    model = onnx.load(ROOT / 'resource' / 'demo' / 'shapes_seg_float.onnx')
+    (stated,) = model.graph.input
+    sizes = [*stated.type.tensor_type.shape.dim[2:]]
+    factor = width // sizes[0].dim_value
+    for output in model.graph.output:
+        sizes += output.type.tensor_type.shape.dim[1:3]
+    for size in sizes:
+        size.dim_value *= factor
+    path = folder / f'demo_{width}.onnx'
+    onnx.save(model, path)
+    return _write_demo_config('onnxruntime', path, task_num)
