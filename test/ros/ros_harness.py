@@ -104,6 +104,12 @@ class Observer:
         self.node.destroy_node()
         rclpy.try_shutdown()
 
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function in the thread that spins, which stumbles over what others destroy."""
+        task = self._executor.create_task(function, *args)
+        until(task.done, f'the end of {function.__name__}')
+        return task.result()
+
     def subscribe(self, topic: str, kind: type, qos: QoSProfile = QoSProfile(depth=20)) -> None:
         """Collect the messages of a topic from its next publisher on; returns when there is one."""
         def take(message: Any) -> None:
@@ -117,7 +123,7 @@ class Observer:
 
     def unsubscribe(self, topic: str) -> None:
         """Stop collecting; returns when the publisher is no longer asked for the topic."""
-        self.node.destroy_subscription(self._subscriptions.pop(topic))
+        self.run(self.node.destroy_subscription, self._subscriptions.pop(topic))
         until(lambda: not self.node.count_subscribers(topic), f'no subscriber of {topic}')
 
     def messages(self, topic: str) -> List[Any]:
@@ -145,7 +151,7 @@ class Observer:
         assert client.wait_for_service(TIMEOUT_SECS), f'no service {name}'
         future = self._answered(client.call_async(kind.Request(**fields)), TIMEOUT_SECS)
         assert future, f'{name} does not answer'
-        self.node.destroy_client(client)
+        self.run(self.node.destroy_client, client)
         return future.result()
 
     @staticmethod
@@ -164,7 +170,7 @@ class Observer:
         client = self.node.create_client(GetState, f'{node.name}/get_state')
         future = until(lambda: client.service_is_ready() and self._answered(
             client.call_async(GetState.Request()), ANSWER_SECS), f'the state of {node.name}')
-        self.node.destroy_client(client)
+        self.run(self.node.destroy_client, client)
         return future.result().current_state.label
 
     def wait_state(self, node: NodeProcess, label: str) -> None:

@@ -78,4 +78,4 @@ def test_parameters_that_change_50_times_a_second(rig):
     found = [len(m.detections) for m in rig.observer.messages(rig.node.topic('detections'))]
     assert set(found) == {1, many}
     assert len(set(results) & set(sent)) >= LEAST_RESULTS
-    rig.observer.node.destroy_client(client)
+    rig.observer.run(rig.observer.node.destroy_client, client)

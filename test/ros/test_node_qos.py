@@ -44,7 +44,7 @@ def test_a_change_of_subscription_loses_no_picture_and_none_counts_twice(rig, pl
         return offers_taken(rig, place) == [('BEST_EFFORT', 'VOLATILE')]
     until(is_best_effort, 'best effort')
     before = len(rig.stamps(f'{place}/detections'))
-    rig.observer.node.destroy_publisher(other)
+    rig.observer.run(rig.observer.node.destroy_publisher, other)
     sent = []
     while offers_taken(rig, place) != [('RELIABLE', durability.upper())] or len(sent) < COUNT:
         sent.append(rig.send(topic, small))

@@ -47,8 +47,8 @@ class SharedMemoryCamera:
     It is reliable, since 6 MB are only carried for sure where the memory that is shared has room.
     """
 
-    def __init__(self, node, topic, kind):
-        self._node, self._kind = node, kind
+    def __init__(self, observer, topic, kind):
+        self._observer, self._node, self._kind = observer, observer.node, kind
         self._publisher = until(lambda: self._created(topic), f'the first publisher of {kind}')
         until(lambda: self._matched(topic), f'a reliable subscriber of {kind.__name__}')
 
@@ -76,7 +76,7 @@ class SharedMemoryCamera:
         return stamp_ns
 
     def close(self):
-        self._node.destroy_publisher(self._publisher)
+        self._observer.run(self._node.destroy_publisher, self._publisher)
 
 
 @pytest.fixture(scope='module')
@@ -96,7 +96,7 @@ def shared(start_node, observer, camera):
     node = start_node(is_shared_mem_sub=1, sharedmem_img_topic_name=SHARED)
     rig = Rig(observer, camera, node)
     rig.subscribe(**{TARGETS: PerceptionTargets, DETECTIONS: Detection2DArray})
-    source = SharedMemoryCamera(observer.node, node.topic(SHARED), HbmMsg1080P)
+    source = SharedMemoryCamera(observer, node.topic(SHARED), HbmMsg1080P)
     rig.warm_up_with(lambda: source.send(scene()[0][0]), [TARGETS, DETECTIONS])
     yield rig, source
     source.close()
@@ -159,7 +159,7 @@ def test_shared_memory_picture(shared):
 def test_type_of_shared_memory_follows_the_publisher(shared, observer):
     rig, source = shared
     source.close()
-    smaller = SharedMemoryCamera(observer.node, rig.node.topic(SHARED), HbmMsg480P)
+    smaller = SharedMemoryCamera(observer, rig.node.topic(SHARED), HbmMsg480P)
     bgr, things = scene()[4]
     found, segmentation, _ = results(rig, smaller.send(bgr), '7')
     check_scene(found, segmentation, things)
