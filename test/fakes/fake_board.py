@@ -21,6 +21,7 @@ DEMO = Path(__file__).parents[2] / 'resource' / 'demo'
 MODELS = {'float': DEMO / 'shapes_seg_float.onnx', 'int': DEMO / 'shapes_seg_int.onnx'}
 SIDECAR = DEMO / 'shapes_seg_int.scales.json'
 SIZE = 320
+DIGITS = 20  # of a time in nanoseconds
 
 
 class Output(NamedTuple):
@@ -63,19 +64,17 @@ class Core:
     """
 
     def __init__(self, path):
-        self._file, self._lock = open(f'{path}.queue', 'a+b'), threading.Lock()
+        self._lock = threading.Lock()
+        self._file = os.fdopen(os.open(f'{path}.queue', os.O_RDWR | os.O_CREAT), 'r+b')
 
     def add(self, hold_ns):
         """Queue an inference; gives the time in nanoseconds until it is done."""
         with self._lock:
             fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
-                self._file.seek(0)
-                now_ns = time.monotonic_ns()
-                end_ns = max(now_ns, int(self._file.read() or 0)) + hold_ns
-                self._file.truncate(0)
-                self._file.write(b'%d' % end_ns)
-                self._file.flush()
+                now_ns, before_ns = time.monotonic_ns(), os.pread(self._file.fileno(), DIGITS, 0)
+                end_ns = max(now_ns, int(before_ns or 0)) + hold_ns
+                os.pwrite(self._file.fileno(), b'%0*d' % (DIGITS, end_ns), 0)
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
         return end_ns - now_ns

@@ -134,6 +134,11 @@ def test_limits_of_memory_that_the_user_has_set_stay():
                MALLOC_TRIM_THRESHOLD_='131072') > in_all / 2
 
 
+def test_opencv_works_in_the_thread_of_its_caller():
+    assert run('import cv2\nfrom yolo_seg_node.ros.transport import prepare_process\n'
+               'prepare_process()\nprint(cv2.getNumThreads())') == 1
+
+
 def test_large_best_effort_pictures_arrive():
     """Without the profile a picture of 6 MB hardly ever does."""
     topic = f'/test_transport_{os.getpid()}'

@@ -1,4 +1,4 @@
-"""Settings of this process without which pictures arrive late, or not at all.
+"""Settings of this process without which pictures arrive late, or not at all, or cost too much.
 
 Nothing that the user has set is changed, and nothing reaches other processes.
 """
@@ -7,6 +7,8 @@ import ctypes
 import os
 from pathlib import Path
 from typing import Callable
+
+import cv2
 
 from ..paths import share_dir
 
@@ -30,6 +32,8 @@ def prepare_process() -> None:
     if mallopt is not None:  # other C libraries have no such limits
         _keep_freed_memory(mallopt)
         _share_memory_between_threads(mallopt)
+    # OpenCV's own threads spin while they wait, and the workers share the cores already.
+    cv2.setNumThreads(1)
 
 
 def _use_profile() -> None:

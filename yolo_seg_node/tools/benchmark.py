@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List
 
+import cv2
+
 from ..config import WorkConfig, find_work_config, load_work_config
 from ..pipeline import NO_MASKS, SOURCE_MASKS, Pipeline, StageTimes
 from ..runtimes.recorded import load_outputs
@@ -64,6 +66,7 @@ def worker_counts(text: str) -> List[int]:
 def run(args: argparse.Namespace) -> int:
     """Measure, print, and draw."""
     _check_arguments(args)
+    cv2.setNumThreads(1)  # as in the node
     config = load_work_config(find_work_config(args.config), require_model=args.tensors is None)
     values = {'machine': machine(), 'config': args.config, 'frames': args.frames,
               'warm_up_frames': args.warm_up}
