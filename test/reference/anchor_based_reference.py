@@ -6,7 +6,7 @@ Both: score = s(objectness) * s(class), s being the logistic function.
 """
 
 import math
-from typing import Callable, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -38,25 +38,30 @@ def yolov4_centre_size(t: Sequence[float], column: int, row: int, stride: int,
             math.exp(t[2]) * anchor[0], math.exp(t[3]) * anchor[1])
 
 
-def decode(heads_chw: Sequence[np.ndarray], strides: Sequence[int],
-           anchors: Sequence[Sequence[Tuple[float, float]]], threshold: float,
-           centre_size: Callable = yolov5_centre_size) -> List[Box]:
-    """All boxes whose best class scores at least ``threshold``.
+def anchor_values(heads_chw: Sequence[np.ndarray], strides: Sequence[int],
+                  anchors: Sequence[Sequence[Tuple[float, float]]]) -> Iterator[tuple]:
+    """Values, column, row, stride and anchor, level by level, anchor by anchor, cell by cell.
 
     :param heads_chw: per stride the real values (anchors * (5 + classes), h, w).
     """
-    boxes = []
     for head, stride, level_anchors in zip(heads_chw, strides, anchors):
         height, width = head.shape[1:]
         values = head.reshape(len(level_anchors), -1, height, width).astype(float)
         for a, anchor in enumerate(level_anchors):
             for row in range(height):
                 for column in range(width):
-                    t = values[a, :, row, column].tolist()
-                    scores = [s(t[4]) * s(logit) for logit in t[5:]]
-                    best = max(range(len(scores)), key=scores.__getitem__)
-                    if scores[best] >= threshold:
-                        x, y, w, h = centre_size(t, column, row, stride, anchor)
-                        boxes.append(Box(x - w / 2, y - h / 2, x + w / 2, y + h / 2,
-                                         scores[best], best))
+                    yield values[a, :, row, column].tolist(), column, row, stride, anchor
+
+
+def decode(heads_chw: Sequence[np.ndarray], strides: Sequence[int],
+           anchors: Sequence[Sequence[Tuple[float, float]]], threshold: float,
+           centre_size: Callable = yolov5_centre_size) -> List[Box]:
+    """All boxes whose best class scores at least ``threshold``; see ``anchor_values``."""
+    boxes = []
+    for t, *place in anchor_values(heads_chw, strides, anchors):
+        scores = [s(t[4]) * s(logit) for logit in t[5:]]
+        best = max(range(len(scores)), key=scores.__getitem__)
+        if scores[best] >= threshold:
+            x, y, w, h = centre_size(t, *place)
+            boxes.append(Box(x - w / 2, y - h / 2, x + w / 2, y + h / 2, scores[best], best))
     return boxes

@@ -7,7 +7,7 @@ from typing import List, Sequence, Tuple
 
 import numpy as np
 
-from reference.anchor_based_reference import Box, s, yolov4_centre_size
+from reference.anchor_based_reference import Box, anchor_values, s, yolov4_centre_size
 
 
 def end_to_end(heads_chw: Sequence[np.ndarray], strides: Sequence[int],
@@ -15,17 +15,11 @@ def end_to_end(heads_chw: Sequence[np.ndarray], strides: Sequence[int],
                size_wh: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
     """``boxes`` (1, n, 1, 4) and ``confs`` (1, n, classes) float32 that raw heads lead to."""
     boxes, confs = [], []
-    for head, stride, level_anchors in zip(heads_chw, strides, anchors):
-        height, width = head.shape[1:]
-        values = head.reshape(len(level_anchors), -1, height, width).astype(float)
-        for a, anchor in enumerate(level_anchors):
-            for row in range(height):
-                for column in range(width):
-                    t = values[a, :, row, column].tolist()
-                    x, y, w, h = yolov4_centre_size(t, column, row, stride, anchor)
-                    boxes.append([[(x - w / 2) / size_wh[0], (y - h / 2) / size_wh[1],
-                                   (x + w / 2) / size_wh[0], (y + h / 2) / size_wh[1]]])
-                    confs.append([s(t[4]) * s(logit) for logit in t[5:]])
+    for t, *place in anchor_values(heads_chw, strides, anchors):
+        x, y, w, h = yolov4_centre_size(t, *place)
+        boxes.append([[(x - w / 2) / size_wh[0], (y - h / 2) / size_wh[1],
+                       (x + w / 2) / size_wh[0], (y + h / 2) / size_wh[1]]])
+        confs.append([s(t[4]) * s(logit) for logit in t[5:]])
     return np.array([boxes], np.float32), np.array([confs], np.float32)
 
 
