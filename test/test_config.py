@@ -68,6 +68,7 @@ TROS_CONFIGS = {
                          'task_num': 4, 'output_order': [0, 1, 2, 3, 4, 5]},
     'yolo26_seg': {'model_output_count': 10, 'class_num': 80, 'num_mask': 32,
                    'score_threshold': 0.25, 'nms_threshold': 0.65, 'nms_top_k': 5000},
+    'yolo26e_seg': {'model_output_count': 2, 'combined_output': True},
     'yolov8_seg': {'output_roi': False, 'is_performance': False, 'community_qat': True,
                    'dequanti_file': 'not read'},
 }
@@ -81,7 +82,7 @@ def test_keys_of_tros_are_taken_over(parser):
     assert config.parser == parser
     renamed = {'top_k': 'nms_top_k'}
     without_effect = {'model_output_count', 'cls_names_list', 'is_performance', 'community_qat',
-                      'dequanti_file'}
+                      'combined_output', 'dequanti_file'}
     for key, value in keys.items():
         if key not in without_effect:
             assert as_lists(getattr(config, renamed.get(key, key))) == value, key

@@ -18,7 +18,7 @@ KEYS = SCHEMA['properties']
 # keys that are read under another name, or in passing
 RENAMED = {'dnn_Parser': 'parser', 'top_k': 'nms_top_k', 'cls_names_list': 'class_names'}
 CHECKED_ONLY = {'model_output_count'}
-WITHOUT_EFFECT = {'is_performance', 'community_qat', 'dequanti_file'}
+WITHOUT_EFFECT = {'is_performance', 'community_qat', 'combined_output', 'dequanti_file'}
 # fields that no key sets by itself
 DERIVED = {'path', 'warnings'}
 
