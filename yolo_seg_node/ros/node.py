@@ -103,6 +103,8 @@ class YoloSegNode(LifecycleNode):
         config = load_work_config(find_work_config(self._settings.values['config_file']))
         for warning in config.warnings:
             self.get_logger().warning(warning)
+        # It may take long, and some devices hang over it.
+        self.get_logger().info(f'Opening {config.model_file}')
         self._session = Session(self, self._settings, config)
         self._verdict = (WARN, 'The node is configured but not active.')
         self.get_logger().info('Configured: ' + ', '.join(
