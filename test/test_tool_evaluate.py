@@ -80,12 +80,14 @@ def done(dataset, tmp_path_factory) -> Path:
     return out
 
 
-def test_a_missing_model_with_a_fallback_is_evaluated_with_that(dataset, done, tmp_path):
+def test_a_missing_model_with_a_fallback_is_evaluated_with_that(dataset, done, tmp_path, capsys):
     fallback = json.loads(find_work_config(CONFIG).read_text())['model_file']
     config = altered_config(tmp_path / 'board.json', model_file='/nowhere/model.bin',
                             fallback_model_file=str(find_work_config(CONFIG).parent / fallback))
     assert evaluate(dataset, tmp_path / 'out', config=config) == 0
     assert records_of(tmp_path / 'out') == records_of(done)
+    assert re.match(r'board runs on onnxruntime CPUExecutionProvider, fallback shapes_seg_\w+.onnx',
+                    capsys.readouterr().out)
 
 
 def records_of(out: Path, name: str = 'results.json') -> List[Dict[str, Any]]:

@@ -261,6 +261,19 @@ def test_truncated_bag_is_replayed_as_far_as_it_goes(kind, golden, tmp_path, cap
     assert list(results)[:len(common)] == common
 
 
+def test_a_fallback_is_told(tmp_path, capsys):
+    shipped = find_work_config(CONFIG)
+    values = json.loads(shipped.read_text())
+    config = tmp_path / 'board.json'
+    config.write_text(json.dumps({
+        **values, 'model_file': '/nowhere/model.bin',
+        'fallback_model_file': str(shipped.parent / values['model_file'])}))
+    bag = write_rosbag2(tmp_path / 'bag', raw_entries(2))
+    assert main(['replay', str(bag), '-o', str(tmp_path / 'out'), '--config', str(config)]) == 0
+    assert capsys.readouterr().out.startswith(
+        'runtime: onnxruntime CPUExecutionProvider, fallback shapes_seg_float.onnx (')
+
+
 def test_broken_pictures_are_counted_and_the_others_processed(golden, tmp_path, capsys):
     frames = scene()
     entries = raw_entries(8)

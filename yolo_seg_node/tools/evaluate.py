@@ -195,7 +195,9 @@ def _source(args: argparse.Namespace, config: Optional[WorkConfig], truth: Groun
         return TextSource(args.texts, truth, config.class_names if config else None)
     if args.tensors:
         return TensorSource(config, args.tensors, args.datalist, truth, limits)
-    return ModelSource(Pipeline.open(config), truth, limits)
+    pipeline = Pipeline.open(config)
+    print(f'{config.path.stem} runs on {pipeline.facts.effective}')
+    return ModelSource(pipeline, truth, limits)
 
 
 def _name(args: argparse.Namespace, config_name: Optional[str]) -> str:

@@ -43,11 +43,13 @@ class ReplayOptions:
 class ReplayReport:
     """What became of the pictures.
 
+    :ivar runtime: what ran the model, which may be the fallback.
     :ivar processed: pictures with results, by topic.
     :ivar refused: pictures without, by cause, and ``reasons`` the first few sentences.
     :ivar warnings: what could not be read of the bag.
     """
 
+    runtime: str
     processed: Counter = field(default_factory=Counter)
     refused: Counter = field(default_factory=Counter)
     reasons: List[str] = field(default_factory=list)
@@ -61,7 +63,8 @@ class ReplayReport:
 
     def lines(self) -> List[str]:
         """The report for people."""
-        lines = [f'{topic}: {count} pictures processed' for topic, count in self.processed.items()]
+        lines = [f'runtime: {self.runtime}', *(
+            f'{topic}: {count} pictures processed' for topic, count in self.processed.items())]
         if self.refused:
             causes = ', '.join(f'{cause} {count}' for cause, count in sorted(self.refused.items()))
             lines.append(f'{sum(self.refused.values())} pictures gave no result ({causes}), '
@@ -78,9 +81,9 @@ def replay(config: WorkConfig, bag_path: Path, out: Path,
 
     :raises YoloSegError: model, bag or output cannot be used; what was written stays.
     """
-    report = ReplayReport()
     with contextlib.closing(PictureWorker(config, options.video is not None)) as worker, \
             Bag(bag_path) as bag:
+        report = ReplayReport(worker.pipeline.facts.effective)
         topics = picture_topics(bag, options.topics)
         cameras = dict(zip(topics, camera_topics(topics, str)))
         found = _chosen(bag, topics, options, report)
