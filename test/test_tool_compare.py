@@ -194,7 +194,9 @@ def test_replay_that_equals_its_golden_results_passes(folder, tmp_path):
 
 @pytest.mark.parametrize('text', [
     '', '[]', '{"version": 1}', '{"version": 2, "frames": []}',
-    '{"version": 1, "frames": [{"camera": "", "stamp_ns": 1, "repeat": 0, "detections": [3]}]}'])
+    '{"version": 1, "frames": [{"camera": "", "stamp_ns": 1, "repeat": 0, "detections": [3]}]}',
+    '{"version": 1, "frames": [{"camera": "", "stamp_ns": 1, "repeat": 0, "detections": [{"score": 1,'
+    ' "class_name": "box", "xyxy_image": [0, 0, 1, 1], "mask": {"size": [2, 2]}}]}]}'])
 def test_what_is_no_summary_is_refused(text, folder, tmp_path, capsys):
     path = tmp_path / 'other.json'
     path.write_text(text)

@@ -14,7 +14,7 @@ from .bag import Bag
 from .bag_messages import DETECTIONS, INSTANCE_MASK, MSGTYPES, message_types
 from .coco import Record, encode_crop
 from .errors import ToolError, optional_module
-from .rows import check_row, is_box, is_integer, is_number, is_text
+from .rows import check_row, is_box, is_integer, is_number, is_run_lengths, is_text
 
 SUMMARY_VERSION = 1
 # COCO's compressed run lengths: 'size' [height, width] and 'counts', a text.
@@ -227,6 +227,8 @@ def _from_frame(frame: Dict[str, Any]) -> Tuple[FrameKey, FrameResults]:
         raise ValueError('a "stamp_ns" is no whole number')
     for row in frame['detections']:
         check_row(row, {'class_name': is_text, 'score': is_number, 'xyxy_image': is_box})
+        if 'mask' in row:
+            check_row(row, {'mask': is_run_lengths})
     return (FrameKey(frame['camera'], frame['stamp_ns'], frame['repeat']),
             _from_rows(frame['detections']))
 

@@ -29,6 +29,13 @@ def is_box(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
 
 
+def is_run_lengths(value: Any) -> bool:
+    """A mask as COCO writes it, compressed: height and width, and its runs as a text."""
+    return (isinstance(value, dict) and isinstance(value.get('size'), list)
+            and len(value['size']) == 2 and all(map(is_integer, value['size']))
+            and is_text(value.get('counts')))
+
+
 def check_row(row: Any, checks: Checks) -> None:
     """See that a row is an object in which each of some keys passes its check.
 
@@ -46,4 +53,4 @@ def check_row(row: Any, checks: Checks) -> None:
 
 
 _WORDS = {is_integer: 'a whole number', is_number: 'a finite number', is_text: 'a text',
-          is_box: 'four finite numbers'}
+          is_box: 'four finite numbers', is_run_lengths: 'a mask with "size" and "counts"'}
