@@ -85,7 +85,7 @@ def check(repetitions: int) -> list[str]:
         ('decode and masks, plain / ours, worst scene', min(objects.column('plain / source')), 3.0),
         ('boxes only, plain / ours, worst scene', min(objects.column('plain / boxes only')), 4.0),
         ('1080p NV12, through BGR / by planes', pictures.column('through BGR / by planes')[0], 2.0),
-        ('1080p bgr8, blobFromImage / ours', pictures.column('blobFromImage / ours')[0], 1.3),
+        ('1080p bgr8, blobFromImage / ours', pictures.column('blobFromImage / ours')[0], 1.2),
         ('other heads, int / worst form', 1 / max(forms.column('ratio to int32/int16')), 1 / 3),
         ('normal picture / 8400 cells above the threshold',
          1 / max(crowd.column('ratio to 20 objects')), 1 / 30),
