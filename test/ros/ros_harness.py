@@ -25,7 +25,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 import yolo_seg_node
 
 ROOT = Path(yolo_seg_node.__file__).parents[1]
-TIMEOUT_SECS, ANSWER_SECS = 30, 5
+TIMEOUT_SECS, ANSWER_SECS = 30, 1
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
 TRANSITIONS = {
