@@ -40,7 +40,8 @@ class Diagnostics:
         """
         now_secs = time.monotonic()
         elapsed_secs, self._last_secs = max(now_secs - self._last_secs, 1e-3), now_secs
-        reports, stall = (session.reports(), session.stall()) if session else ([], None)
+        reports = session.reports() if session else []
+        stall = session.stall(reports) if session else None
         if stall:
             verdict = (WARN, stall)
         message = DiagnosticArray(status=[_runtime_status(session, verdict)])

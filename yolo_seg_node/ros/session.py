@@ -243,11 +243,13 @@ class Session:
             self._warn(('silence', report.name), report.silence)
         return reports
 
-    def stall(self) -> Optional[str]:
-        """A sentence when pictures wait and none has been finished for a while; also logged."""
+    def stall(self, reports: List[CameraReport]) -> Optional[str]:
+        """A sentence when pictures wait and none has been finished for a while; also logged.
+
+        :param reports: what ``reports`` has just given.
+        """
         now_secs = time.monotonic()
-        if not self._scheduler or not any(
-                self._scheduler.counts(name).in_flight for name in self._cameras):
+        if not any(report.counts.in_flight for report in reports):
             self._finished_secs = now_secs
         if now_secs - self._finished_secs < STALL_SECS:
             return None
