@@ -5,6 +5,7 @@ one packed NV12 input, or ``s100``, which lets go of the interpreter lock and ta
 """
 import threading
 from enum import Enum
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -61,7 +62,9 @@ class HB_HBMRuntime:
         if board.march == 's100':
             self.compile_bpu_core_num = {board.name: 1}
         self.sched_params = {}
-        self._in_use, self._memory = threading.Lock(), threading.local()
+        self._in_use = threading.Lock()
+        # Runs that may be concurrent need memory of their own.
+        self._memory = threading.local() if board.march == 's100' else SimpleNamespace()
 
     def set_scheduling_params(self, priority=None, bpu_cores=None, custom_id=None, device_id=None):
         """Set what holds for all runs; dictionaries by model name."""
@@ -101,7 +104,7 @@ class HB_HBMRuntime:
         return {self._board.name: dict(views)}
 
     def _views(self):
-        """Zero-copy views of memory that the caller's next run overwrites, with gaps in it."""
+        """Zero-copy views of memory that the next run overwrites, with gaps in it."""
         if not hasattr(self._memory, 'views'):
             self._memory.views = {o.name: np.zeros((*o.shape[:-1], o.shape[-1] + GAP), o.dtype)[
                 ..., :o.shape[-1]] for o in self._board.outputs}
