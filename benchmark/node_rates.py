@@ -4,7 +4,8 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import stand_in
@@ -78,19 +79,24 @@ def _rates(config: Path, seconds: float, repetitions: int) -> tuple[float, ...]:
 
 def bare_rate(config: Path, seconds: float) -> float:
     """Inferences per second of the runtime alone, with as many workers as the node has."""
-    loaded = load_work_config(config)
-    with closing(Pipeline.open(loaded)) as pipeline:
-        runtime, frame = pipeline.runtime, read_source(SOURCE)[0].frame()
-        arrays, _ = Preprocessor(runtime.input_format).prepare(frame)
-
-        def infer(_: int) -> Measured:
-            runtime.infer(arrays)
+    with _bare_inference(config) as infer:
+        def measured(_: int) -> Measured:
+            infer()
             return Measured({}, 0)
 
         begin_secs = time.monotonic()
-        infer(0)
+        infer()
         count = max(10, round(seconds / (time.monotonic() - begin_secs)))
-        return count / benchmark_run.measure(infer, loaded.task_num, count, WARM_UP).elapsed_secs
+        return count / benchmark_run.measure(measured, WORKERS, count, WARM_UP).elapsed_secs
+
+
+@contextmanager
+def _bare_inference(config: Path) -> Iterator[Callable[[], object]]:
+    """An inference of the runtime alone, on a picture that was prepared before."""
+    with closing(Pipeline.open(load_work_config(config))) as pipeline:
+        arrays, _ = Preprocessor(pipeline.runtime.input_format).prepare(
+            read_source(SOURCE)[0].frame())
+        yield lambda: pipeline.runtime.infer(arrays)
 
 
 def slow_table(seconds: float) -> Table:
@@ -111,12 +117,8 @@ def slow_table(seconds: float) -> Table:
 
 def _inference_cpu_ms(config: Path) -> float:
     """CPU time of one inference by the stand-in itself: it converts a picture, copies outputs."""
-    with closing(Pipeline.open(load_work_config(config))) as pipeline:
-        arrays, _ = Preprocessor(pipeline.runtime.input_format).prepare(
-            read_source(SOURCE)[0].frame())
-        name = 'inference'
-        times = measure({name: lambda: pipeline.runtime.infer(arrays)}, INFERENCES)
-    return times.timing(name).cpu_ms
+    with _bare_inference(config) as infer:
+        return measure({'inference': infer}, INFERENCES).timing('inference').cpu_ms
 
 
 def cameras_table(seconds: float) -> Table:
@@ -142,7 +144,8 @@ def workers_table(repetitions: int) -> Table:
         'overhead beyond the copy'))
     for worker, runtime in (('thread', 'hbm_runtime'), ('process', 'hobot_dnn')):
         inside, outside, copy = _worker_ms(runtime, repetitions)
-        copy *= worker == 'process'
+        if worker == 'thread':
+            copy = 0.0  # it takes the picture where it is
         table.add(worker, inside, outside, copy, outside - inside - copy)
     return table
 

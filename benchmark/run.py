@@ -116,9 +116,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--check', action='store_true', help='only compare ratios with limits')
     options = parser.parse_args()
-    cv2.setNumThreads(1)
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-    prepare_process()
+    prepare_process()  # also keeps OpenCV to one thread
     stand_in.install()
     if options.check:
         return bool(check(CHECK_REPETITIONS))
