@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip('pycocotools', reason='these tests need the extra "evaluate"')
 
 from dataset import write_coco_set  # noqa: E402
+from fake_sdks import MODELS  # noqa: E402
 from pycocotools import mask as coco_mask  # noqa: E402
 from pycocotools.coco import COCO  # noqa: E402
 from pycocotools.cocoeval import COCOeval  # noqa: E402
@@ -80,16 +81,6 @@ def done(dataset, tmp_path_factory) -> Path:
     return out
 
 
-def test_a_missing_model_with_a_fallback_is_evaluated_with_that(dataset, done, tmp_path, capsys):
-    fallback = json.loads(find_work_config(CONFIG).read_text())['model_file']
-    config = altered_config(tmp_path / 'board.json', model_file='/nowhere/model.bin',
-                            fallback_model_file=str(find_work_config(CONFIG).parent / fallback))
-    assert evaluate(dataset, tmp_path / 'out', config=config) == 0
-    assert records_of(tmp_path / 'out') == records_of(done)
-    assert re.match(r'board runs on onnxruntime CPUExecutionProvider, fallback shapes_seg_\w+.onnx',
-                    capsys.readouterr().out)
-
-
 def records_of(out: Path, name: str = 'results.json') -> List[Dict[str, Any]]:
     return json.loads((out / name).read_text())
 
@@ -101,6 +92,15 @@ def altered_config(path: Path, **values: Any) -> Path:
     config['model_file'] = str((shipped.parent / config['model_file']).resolve())
     path.write_text(json.dumps({**config, **values}))
     return path
+
+
+def test_a_missing_model_with_a_fallback_is_evaluated_with_that(dataset, done, tmp_path, capsys):
+    config = altered_config(tmp_path / 'board.json', model_file='/nowhere/model.bin',
+                            fallback_model_file=str(MODELS['float']))
+    assert evaluate(dataset, tmp_path / 'out', config=config) == 0
+    assert records_of(tmp_path / 'out') == records_of(done)
+    assert re.match(r'board runs on onnxruntime CPUExecutionProvider, fallback shapes_seg_\w+.onnx',
+                    capsys.readouterr().out)
 
 
 def test_figures_are_those_of_a_direct_call(dataset, done):

@@ -19,6 +19,7 @@ import yaml  # noqa: E402
 from bags_factory import (  # noqa: E402
     PERIOD_NS, RECORDING_DELAY_NS, SAMPLE_BAG, SAMPLE_TRUTH, START_NS, TOPIC, compressed_entry, cut,
     png_entry, raw_entries, raw_entry, scene, write_mcap, write_rosbag1, write_rosbag2)
+from fake_sdks import MODELS, work_values  # noqa: E402
 from mcap.reader import make_reader  # noqa: E402
 from mcap.writer import CompressionType  # noqa: E402
 from mcap_ros2.decoder import DecoderFactory  # noqa: E402
@@ -262,12 +263,9 @@ def test_truncated_bag_is_replayed_as_far_as_it_goes(kind, golden, tmp_path, cap
 
 
 def test_a_fallback_is_told(tmp_path, capsys):
-    shipped = find_work_config(CONFIG)
-    values = json.loads(shipped.read_text())
     config = tmp_path / 'board.json'
-    config.write_text(json.dumps({
-        **values, 'model_file': '/nowhere/model.bin',
-        'fallback_model_file': str(shipped.parent / values['model_file'])}))
+    config.write_text(json.dumps(work_values(
+        '/nowhere/model.bin', fallback_model_file=str(MODELS['float']))))
     bag = write_rosbag2(tmp_path / 'bag', raw_entries(2))
     assert main(['replay', str(bag), '-o', str(tmp_path / 'out'), '--config', str(config)]) == 0
     assert capsys.readouterr().out.startswith(

@@ -96,7 +96,7 @@ class _Server:
                 and self.publishers[topic].get_subscription_count() == len(fitting))
 
     def publish(self, topic: str, stamp_ns: int, fields: Dict[str, Any]) -> None:
-        self.publishers[topic].publish(_stamped(self._message(topic, fields), stamp_ns))
+        self.publishers[topic].publish(stamped(self._message(topic, fields), stamp_ns))
 
     def _message(self, topic: str, fields: Dict[str, Any]) -> Any:
         message, fields = self.publishers[topic].msg_type(), dict(fields)
@@ -119,7 +119,8 @@ class _Server:
         self.node.destroy_publisher(self.publishers.pop(topic))
 
 
-def _stamped(message: Any, stamp_ns: int) -> Any:
+def stamped(message: Any, stamp_ns: int) -> Any:
+    """A message with a header, after its stamp was set."""
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
     return message
 
@@ -140,7 +141,7 @@ class _Stream:
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 return
             self._stamps.append(time.time_ns())
-            self._publisher.publish(_stamped(message, self._stamps[-1]))
+            self._publisher.publish(stamped(message, self._stamps[-1]))
             # A camera that was held up does not catch up.
             due = max(due + self._period_secs, time.monotonic())
 

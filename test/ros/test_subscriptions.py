@@ -6,6 +6,7 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros_camera import stamped
 from ros_harness import stamp_of, until
 from sensor_msgs.msg import Image
 
@@ -26,12 +27,6 @@ def executor(ros_environment):
     context.shutdown()
 
 
-def send(publisher, stamp_ns):
-    message = Image()
-    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
-    publisher.publish(message)
-
-
 @pytest.mark.parametrize('pause_secs', [0, 1.5 * DOUBLES_SECS])
 def test_what_both_subscriptions_bring_counts_once(executor, pause_secs):
     """However long the old one was idle before: it is asked first, as the older one."""
@@ -46,7 +41,7 @@ def test_what_both_subscriptions_bring_counts_once(executor, pause_secs):
     until(lambda: publisher.get_subscription_count() == 2, 'both subscriptions')
 
     for stamp_ns in (1, 2, 3):
-        send(publisher, stamp_ns)
+        publisher.publish(stamped(Image(), stamp_ns))
         end = time.monotonic() + 0.3
         while time.monotonic() < end:
             executor.spin_once(0.05)
